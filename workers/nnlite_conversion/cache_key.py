@@ -66,8 +66,10 @@ REVISIONS: Mapping[str, Revision] = {
         version=1, code=re.compile(r"interpolate|[Uu]psampl|torchvision\.(models|ops)|\btimm\b")
     ),
     "product_with_matrix": Revision(version=1, code=re.compile("einsum")),
-    "remainder_of_truncated_quotient": Revision(version=1, code=re.compile("fmod")),
-    "rounded_quotient": Revision(version=1, code=re.compile("rounding_mode|floor_?div|(?<!:)//")),
+    # 2: those of floats are not of a rounded quotient.
+    "remainder_of_truncated_quotient": Revision(version=2, code=re.compile("fmod")),
+    # 2: as above.
+    "rounded_quotient": Revision(version=2, code=re.compile("rounding_mode|floor_?div|(?<!:)//")),
     # Those with a stride in one dimension only were converted before, and those with a bias got an addition.
     "unsupported_convolution": Revision(
         version=1,

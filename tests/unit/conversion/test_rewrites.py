@@ -160,14 +160,14 @@ def test_only_models_that_a_revised_rewrite_may_change_have_other_keys():
     assert plain == () and affected == ("nearest_by_index-1",) and gated == ("needless_expand-1",)
     quotient = cache_key.revised_rewrites("return x // self.step  # as https://example.org")
     comment = cache_key.revised_rewrites("return x / self.step  # as https://example.org")
-    assert quotient == ("rounded_quotient-1",) and comment == ()
+    assert quotient == ("rounded_quotient-2",) and comment == ()
     setting, forward = "def set(self, x):\n self.p.data = x\n", "def forward(self, x):\n return x\n\n"
     assert cache_key.revised_rewrites(forward + setting) == ()
     assert cache_key.revised_rewrites(forward + setting.replace("set(", "forward(")) == ("known_values-1",)
     within_timm = cache_key.revised_rewrites("timm.create_model('coat_mini')")
     other = cache_key.revised_rewrites("timm.create_model('coat_lite_mini')")
     assert {*within_timm} - {*other} == {"bilinear_by_index-1"}
-    every = tuple(f"{name}-1" for name in sorted(cache_key.REVISIONS))
+    every = tuple(f"{name}-{each.version}" for name, each in sorted(cache_key.REVISIONS.items()))
     assert cache_key.revised_rewrites(None) == every, "nobody knows what a file without code contains"
     assert cache_key.cache_key("a", "fp32", revised=plain) == cache_key.cache_key("a", "fp32")
     assert cache_key.cache_key("a", "fp32", revised=affected) != cache_key.cache_key("a", "fp32")

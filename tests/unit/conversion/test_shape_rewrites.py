@@ -33,6 +33,15 @@ def test_padding_of_high_rank_pads_one_dimension_after_the_other():
     assert_equal(function, SIX, ["padding_of_one_dimension"], 0)
 
 
+def test_dimensions_that_are_no_neighbours_are_flipped_one_after_the_other():
+    def function(x):
+        return x.flip(0, 2), x.flip(-1, 1, 0), x.flip(5, 3, 1), x.flip(3, 2), x.flip(1)
+
+    operators = assert_equal(function, SIX, ["flips_of_neighbours"], 0)
+
+    assert torch.ops.aten.flip.default in operators
+
+
 def test_places_of_triangles_are_constants():
     def function(x):
         rows, columns = torch.triu_indices(4, 6, 1)

@@ -68,6 +68,7 @@ def _shapes() -> Iterator[Case]:
         "repeat_interleave", "x.repeat_interleave(2, dim=0)", "torch.repeat_interleave(x, 3)", inputs=(ROWS,)
     )
     yield from each("flip", "x.flip(0)", "x.flip(-1)", "torch.flip(x, (0, 1))", inputs=(ROWS,))
+    yield from each("flip", "x.flip(0, 2)", "x.flip(-1, 1)", inputs=(IMAGE,))
     yield from each("roll", "x.roll(1, 0)", "x.roll((1, -2), (0, 1))", "torch.roll(x, 3)", inputs=(ROWS,))
     yield from each("roll", "torch.roll(x, (-2, 3), dims=(2, 3))", inputs=(IMAGE,))
     yield from each("rot90", "torch.rot90(x, 1, (2, 3))", inputs=(IMAGE,))

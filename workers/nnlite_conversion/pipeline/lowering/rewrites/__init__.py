@@ -125,6 +125,7 @@ OPERATORS: OperatorRewrites = {
     aten._neg_view.default: elementary.negative,
     aten.triu_indices.default: shapes.places_of_upper_triangle,
     aten.tril_indices.default: shapes.places_of_lower_triangle,
+    aten.flip.default: shapes.flips_of_neighbours,
     aten.unfold.default: shapes.windows_by_index,
     aten.constant_pad_nd.default: shapes.padding_of_one_dimension,
     aten.einsum.default: linear.product_with_matrix,

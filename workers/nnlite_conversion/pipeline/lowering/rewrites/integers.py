@@ -104,13 +104,24 @@ BITWISE = {"bitwise_and": common_bits, "bitwise_or": any_bits, "bitwise_xor": di
 def rounded_quotient(a: Any, b: Any, *, rounding_mode: str | None = None) -> torch.Tensor:
     """Compute `div` that rounds: of floats down, of integers to zero; the converter can do the others."""
     if rounding_mode == "floor" and not _are_integers(a, b):
-        return torch.floor(a / b)
+        return _floored_quotient_of_floats(a, b)
     return _truncated(a, b) if rounding_mode == "trunc" and _are_integers(a, b) else NotImplemented
 
 
 def remainder_of_truncated_quotient(a: Any, b: Any) -> torch.Tensor:
-    """Compute `fmod` of integers, whose sign is that of the dividend."""
-    return a - b * _truncated(a, b) if _are_integers(a, b) else NotImplemented
+    """Compute `fmod`, whose sign is that of the dividend."""
+    if _are_integers(a, b):
+        return a - b * _truncated(a, b)
+    magnitude = torch.remainder(a.abs(), abs(b))
+    return torch.where(a < 0, -magnitude, magnitude)
+
+
+def _floored_quotient_of_floats(a: Any, b: Any) -> torch.Tensor:
+    """Compute it from the remainder, as PyTorch does: a quotient may be rounded to the next integer."""
+    quotient = torch.round((a - torch.remainder(a, b)) / b)
+    if isinstance(b, torch.Tensor):
+        return torch.where(b == 0, a / b, quotient)
+    return quotient if b else a / b
 
 
 def _are_integers(*values: Any) -> bool:

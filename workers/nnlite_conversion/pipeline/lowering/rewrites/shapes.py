@@ -15,6 +15,17 @@ aten = torch.ops.aten
 _WINDOWS, _PADDED = 3, 5
 
 
+def flips_of_neighbours(x: torch.Tensor, dimensions: Sequence[int]) -> torch.Tensor:
+    """Compute `flip` by one for each run of neighbouring dimensions; LiteRT takes no others."""
+    axes = sorted(dimension % x.dim() for dimension in dimensions)
+    starts = [place for place, axis in enumerate(axes) if axis - 1 not in axes]
+    if len(starts) < 2:
+        return NotImplemented
+    for start, end in zip(starts, [*starts[1:], len(axes)], strict=True):
+        x = x.flip(axes[start:end])
+    return x
+
+
 def windows_by_index(x: torch.Tensor, dimension: int, size: int, step: int) -> torch.Tensor:
     """Compute `unfold` of a tensor: windows of a dimension, whose elements are in a new last one."""
     if x.dim() <= _WINDOWS:
