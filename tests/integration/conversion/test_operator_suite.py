@@ -68,3 +68,8 @@ def test_the_suite_has_hundreds_of_combinations_of_valid_code():
     assert len(CASES) >= 400
     for each in CASES.values():
         ast.parse(each.code)
+
+
+def test_the_committed_page_and_file_are_of_one_run():
+    content = orjson.loads(writing.FILE.read_bytes())
+    assert writing.page(content["cases"], content["all"], content["made_by"]) == writing.PAGE.read_text()

@@ -21,6 +21,7 @@ import torch
 from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
+from torch.export._trace import _ignore_backend_decomps
 from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputKind
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental import proxy_tensor
@@ -98,8 +99,12 @@ class Expander:
             self._copy()
             return ()
 
-        # The tracer records what unknown signatures become; its own graph is not used.
-        with torch.no_grad(), fake_mode, self.prepared.active(), enable_python_dispatcher():
+        # The tracer records what unknown signatures become; its own graph is not used. As in torch.export,
+        # kernels of MKL-DNN are no operators.
+        with (
+            torch.no_grad(), fake_mode, self.prepared.active(), enable_python_dispatcher(),
+            _ignore_backend_decomps(),
+        ):  # fmt: skip
             proxy_tensor.make_fx(
                 copy_graph, self.prepared.decompositions, _disable_torch_fn_metadata_mode=True
             )()
@@ -186,10 +191,13 @@ class Expander:
 
         def tracked(node: Node) -> torch.Tensor:
             """Return a tensor of its own for each input, even where two have the same value."""
-            tensor = proxy_tensor.snapshot_fake(node.meta["val"])
+            value = node.meta["val"]
+            # A product of a parameter is another one in torch's decomposition.
+            tensor = proxy_tensor.snapshot_fake(value).requires_grad_(value.requires_grad)
             proxy = tracer.create_proxy("call_function", _input, (), {})
             proxy_tensor.track_tensor(tensor, proxy, constant=None, tracer=tracer)
             copies[proxy.node] = template.placeholder("x")
+            copies[proxy.node].meta["val"] = tensor
             return tensor
 
         fake_args, fake_kwargs = map_arg((args, kwargs), tracked)
@@ -210,17 +218,15 @@ class Expander:
             return copies[proxy_tensor.get_proxy_slot(each, tracer).proxy.node]
 
         template.output(map_aggregate(result, of_result))
+        # As torch does: what works on memory that is shared, such as circular padding, is left to it.
+        without_in_place(template, _type_of)
         return template
 
     def _key(self, node: Node) -> Hashable:
-        """Return shape, strides, type and device of a node's value."""
+        """Return the type of a node's value in this program, whose nodes keep their values."""
         value = node.meta["val"]
         if id(value) not in self.keys:
-            if not isinstance(value, FakeTensor) or not all(isinstance(size, int) for size in value.shape):
-                raise LeftToTorch(f"{node.name} is no tensor of known size")
-            self.keys[id(value)] = (
-                tuple(value.shape), value.stride(), value.storage_offset(), value.dtype, value.device,
-            )  # fmt: skip
+            self.keys[id(value)] = _type_of(node)
         return self.keys[id(value)]
 
     def _program(self) -> ExportedProgram:
@@ -233,6 +239,17 @@ class Expander:
         program._graph_module = module
         program._graph_signature = signature
         return program
+
+
+def _type_of(node: Node) -> Hashable:
+    """Return shape, strides, type and device of a node's value, and whether it is a parameter."""
+    value = node.meta["val"]
+    if not isinstance(value, FakeTensor) or not all(isinstance(size, int) for size in value.shape):
+        raise LeftToTorch(f"{node.name} is no tensor of known size")
+    return (
+        tuple(value.shape), value.stride(), value.storage_offset(), value.dtype, value.device,
+        value.requires_grad,
+    )  # fmt: skip
 
 
 _MARK = torch.ops.litert_torch.mark_tensor.default
