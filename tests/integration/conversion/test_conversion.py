@@ -188,5 +188,5 @@ def test_model_code_has_no_network_settings_or_privileges(job, settings, place, 
     assert abilities.network_problem is None
     assert found["sockets"] == [errno.EAFNOSUPPORT, errno.EAFNOSUPPORT, None]
     assert (found["offline"], found["ours"], found["home"], found["writable"]) == ("1", [], True, True)
-    assert len(found["descriptors"]) == 4, "standard three and the result pipe"
+    assert len(found["descriptors"]) == 5, "standard three, the result pipe, and the file of stacks"
     assert found["oom"] == 1000
