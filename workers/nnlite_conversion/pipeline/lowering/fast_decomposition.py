@@ -21,7 +21,6 @@ import torch
 from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
-from torch.export._trace import _ignore_backend_decomps
 from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputKind
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental import proxy_tensor
@@ -65,6 +64,16 @@ def fast_decompositions() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _without_mkldnn() -> Iterator[None]:
+    enabled = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(enabled)
+
+
 class Expander:
     """Decomposes one program."""
 
@@ -103,7 +112,7 @@ class Expander:
         # kernels of MKL-DNN are no operators.
         with (
             torch.no_grad(), fake_mode, self.prepared.active(), enable_python_dispatcher(),
-            _ignore_backend_decomps(),
+            _without_mkldnn(),
         ):  # fmt: skip
             proxy_tensor.make_fx(
                 copy_graph, self.prepared.decompositions, _disable_torch_fn_metadata_mode=True
