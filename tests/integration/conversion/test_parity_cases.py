@@ -165,6 +165,13 @@ def test_int8_takes_integers_of_64_bits_and_inputs_that_are_not_used(parities):
     assert said[INT8].state == "ok", said[INT8].reason
 
 
+def test_an_input_that_the_network_changes_is_compared_as_it_was(parities):
+    row = ModelInput(shape=(1, 6))
+    assert parities("", "x.add_(1)\nreturn x * 2", row)[FP32].state == "ok"
+    # PyTorch's dropout returns its input in eval mode, not a copy; the artifact has one.
+    assert parities("", "y = F.dropout(x, 0.5, False)\ny += 1\nreturn x * 2", row)[FP32].state == "off"
+
+
 def test_an_artifact_keeps_no_state_between_its_runs(parities):
     said = parities(
         """

@@ -72,8 +72,9 @@ _CONVERTED = {
 }
 #: Operators and cases that are left to torch, as a whole or in part, or have sizes by values.
 _NOT_VERIFIED = {
-    "SqueezeExcitation", "_upsample_bilinear2d_aa", "embedding_bag", "gru_cell", "istft", "item", "lstm_cell",
-    "one_hot", "quantile", "rrelu", "slice_scatter", "stft",
+    "SqueezeExcitation", "_upsample_bilinear2d_aa", "detach", "embedding_bag", "gru_cell", "istft", "item",
+    "lstm_cell",
+    "one_hot", "quantile", "rrelu", "slice_scatter", "stft", "buffer", "deform_conv2d", "roi_align",
     "dropout F.dropout2d(F.dropout(x, 0.5, self.training), 0.5, self.training)", "embedding",
     "index_put a number by a mask", *(each.name for each in LEFT_TO_TORCH.values()),
 }  # fmt: skip

@@ -42,6 +42,8 @@ def trials_of(folder: str, content: bytes, where: str) -> Iterator[Trial]:
     task, dataset, metric, name = split_name(folder)
     try:
         for values in orjson.loads(content):
+            if not (isinstance(values["transform"], str) and isinstance(values["uid"], str)):
+                raise TypeError("transform and uid are names")
             yield Trial(
                 name=name,
                 task=task,

@@ -73,13 +73,18 @@ class ChannelsLast(torch.nn.Module):  # type: ignore[misc]
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Run the network on its inputs in its own layout."""
         transposed = [
-            _channels_first(tensor) if is_image else tensor
+            _channels_first(tensor) if is_image else _own(tensor)
             for tensor, is_image in zip(inputs, self.images, strict=True)
         ]
         positional = transposed[: len(transposed) - len(self.names)]
         named = dict(zip(self.names, transposed[len(positional) :], strict=True))
         outputs = tensors_of(self.network(*positional, **named))
         return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _own(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy of an input, outside of a trace: the network may change it in place."""
+    return tensor if torch.compiler.is_exporting() else tensor.clone()
 
 
 def _channels_first(image: torch.Tensor) -> torch.Tensor:
