@@ -102,7 +102,8 @@ def _layer_takes_kernel(
 
 def _allows_kernels(layer: torch.nn.Module, x: torch.Tensor) -> bool:
     enabled = torch.backends.mha.get_fastpath_enabled() and not torch.is_autocast_enabled()
-    return enabled and not layer.training and x.dim() == 3
+    for_gradients = torch.is_grad_enabled() and any(each.requires_grad for each in layer.parameters())
+    return enabled and not for_gradients and not layer.training and x.dim() == 3
 
 
 def _projects_at_once(attention: Any) -> bool:
@@ -131,7 +132,6 @@ def _with_zeros_for_padding(forward: _Forward) -> _Forward:
             and mask is None
             and _allows_kernels(encoder.layers[0], src)
             and getattr(encoder, "use_nested_tensor", False)
-            and getattr(encoder, "mask_check", True)
         )
         if not leaves_out:
             return forward(encoder, src, mask, src_key_padding_mask, is_causal)
@@ -140,14 +140,21 @@ def _with_zeros_for_padding(forward: _Forward) -> _Forward:
             output = forward(encoder, src, mask, src_key_padding_mask, is_causal)
         finally:
             encoder.norm = norm
-        output = output.masked_fill(_left_out(src_key_padding_mask).unsqueeze(-1), 0.0)
+        left_out = _left_out(src_key_padding_mask, checked=getattr(encoder, "mask_check", True))
+        output = output.masked_fill(left_out.unsqueeze(-1), 0.0)
         return output if norm is None else norm(output)
 
     return with_zeros
 
 
-def _left_out(mask: Any) -> torch.Tensor:
-    """Return which places of sequences a nested tensor leaves out: all padding, if it is all at the ends."""
+def _left_out(mask: Any, *, checked: bool) -> torch.Tensor:
+    """Return which places of sequences a nested tensor leaves out: all padding, if it is all at the ends.
+
+    Args:
+        checked: whether the encoder looks; otherwise it takes for granted that they are at the ends.
+    """
     padding = mask if mask.dtype is torch.bool else mask != 0
+    if not checked:
+        return padding
     at_end = (padding[:, 1:] | ~padding[:, :-1]).all()
     return padding & at_end
