@@ -32,7 +32,7 @@ _TOOLS = re.compile(
     r"|/nnlite(?:_conversion)?/|/lib/python3\.\d+/(?!(?:site|dist)-packages/)|^<"
 )
 #: Location in an error of the converter's MLIR passes: `"net.py":12:0`.
-_MLIR_LOCATION = re.compile(r'"(?P<file>[^"\s]+\.py)":(?P<line>\d+):\d+')
+_MLIR_LOCATION = re.compile(r'"?(?P<file>[^"\s:()]+\.py)"?:(?P<line>\d+):\d+')
 _CALL = re.compile(r"([A-Za-z_][\w.]*)\s*\(")
 #: Module of tensors without values, and of the errors of operators that need them.
 _WITHOUT_VALUES = "torch._subclasses.fake_tensor"
@@ -248,7 +248,9 @@ def _raised_at(error: BaseException) -> CodeLine | None:
 
 def _located(error: BaseException) -> CodeLine | None:
     found = _MLIR_LOCATION.findall(str(error))
-    return _innermost((file, int(number), "") for file, number in reversed(found))
+    return _innermost(
+        (file, int(number), linecache.getline(file, int(number))) for file, number in reversed(found)
+    )
 
 
 def _node_of(error: BaseException) -> Any:

@@ -141,6 +141,11 @@ def of_lowering(error: BaseException) -> str | Explanation:
     operator = unsupported_operator(error)
     if operator and _MANY_DIMENSIONS.search(str(error)):
         return of_many_dimensions(operator)
+    if operator and culprit.line is not None:
+        return Explanation(
+            cause=f"operator {operator} cannot be lowered to LiteRT with the types and shapes that it has",
+            remedy="write that line with other operators, or compute it in float32 or int32",
+        )
     return (
         f"operator {operator} cannot be lowered to LiteRT" if operator else "it cannot be lowered to LiteRT"
     )

@@ -83,6 +83,21 @@ def test_data_dependent_control_flow_is_one_sentence_without_the_internals():
     assert "torch.where" in explained.remedy
 
 
+def test_an_error_of_the_converter_names_the_line_of_the_model(tmp_path):
+    network = tmp_path / "net.py"
+    network.write_text("import torch\nflipped = x.flip(0, 2)\n")
+    error = ValueError(
+        f"Failed to run converter passes: {network}:2:0: error: failed to legalize operation "
+        "'tfl.reverse_v2' that was explicitly marked illegal: tensor<2x4xi8>"
+    )
+    failure = explanations.explained(Stage.LOWER, error, explanations.of_lowering(error))
+    assert failure.reason == (
+        "operator tfl.reverse_v2 cannot be lowered to LiteRT with the types and shapes that it has, "
+        "at net.py:2: flipped = x.flip(0, 2); "
+        "write that line with other operators, or compute it in float32 or int32"
+    )
+
+
 def test_a_runtime_refusal_names_the_operator_and_is_its_fault():
     error = ValueError("Didn't find op for builtin opcode 'STABLEHLO_SORT' version '1'.")
     failure = explanations.explained(

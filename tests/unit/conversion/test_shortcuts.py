@@ -11,7 +11,7 @@ from torch._export import utils as export_utils
 
 from atlas.case import Case, case
 from atlas.cases import CASES
-from atlas.decompositions import is_equal
+from atlas.decompositions import inputs_of, is_equal, network_of
 from atlas.writing import FILE, qualified
 from nnlite_conversion.pipeline.lowering import (
     aten_operators,
@@ -19,6 +19,7 @@ from nnlite_conversion.pipeline.lowering import (
     fast_decomposition,
     fast_lowering,
 )
+from nnlite_conversion.pipeline.lowering import lower as lowering
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
@@ -128,6 +129,13 @@ def test_operators_are_decomposed_as_torch_does(start, left_to_torch):
 def test_shared_memory_that_changes_is_left_to_torch(network, left_to_torch):
     assert is_equal([network])
     assert "may be shared" in left_to_torch[0]
+
+
+def test_nodes_keep_the_origin_by_which_errors_name_their_line():
+    network = NETWORKS["numbers"]
+    program = lowering.prepared(lowering.export(network_of(network), inputs_of(network)))
+    nodes = [node for node in program.graph.nodes if node.op == "call_function"]
+    assert nodes and all(node.meta["from_node"] and node.stack_trace for node in nodes)
 
 
 def test_operator_that_was_not_compared_is_left_to_torch(left_to_torch, monkeypatch):

@@ -27,6 +27,7 @@ from torch.fx.experimental import proxy_tensor
 from torch.fx.node import map_aggregate, map_arg
 from torch.fx.passes.shape_prop import _extract_tensor_metadata
 from torch.fx.proxy import _COPY_META_FIELDS
+from torch.fx.traceback import NodeSource
 
 from nnlite_conversion.pipeline.lowering.aten_operators import LeftToTorch, require_verified
 from nnlite_conversion.pipeline.lowering.decomposition_tables import PreparedTable, Table, prepared_table
@@ -152,7 +153,9 @@ class Expander:
             return self._key(each)
 
         signature = (signature_of(node.target), key_of((args, kwargs), Node, type_of))
-        # Without modules, litert-torch gives tensors other names.
+        # Without modules and origins, litert-torch gives tensors other names, and errors name no line.
+        if "from_node" not in node.meta:
+            node.meta["from_node"] = [NodeSource(node)]
         inherited = {"nn_module_stack": {}} | {
             field: node.meta[field] for field in _INHERITED if field in node.meta
         }
