@@ -31,7 +31,7 @@ _TOOLS = re.compile(
     r"/(?:site|dist)-packages/(?:torch|litert_torch|litert_converter|jax|jaxlib|numpy|ai_edge_\w+)/"
     r"|/nnlite(?:_conversion)?/|/lib/python3\.\d+/(?!(?:site|dist)-packages/)|^<"
 )
-#: Location in an error of the converter's MLIR passes: `"net.py":12:0`.
+#: Location in an error of the converter's MLIR passes: `"net.py":12:0` or `net.py:12:0`.
 _MLIR_LOCATION = re.compile(r'"?(?P<file>[^"\s:()]+\.py)"?:(?P<line>\d+):\d+')
 _CALL = re.compile(r"([A-Za-z_][\w.]*)\s*\(")
 #: Module of tensors without values, and of the errors of operators that need them.
