@@ -1,4 +1,4 @@
-"""A network with two inputs and two outputs that has to be rewritten: as code, as an object, as a program."""
+"""Networks of tests: of one function; and one that has to be rewritten, as code, object and program."""
 
 from pathlib import Path
 
@@ -22,6 +22,17 @@ class Two(torch.nn.Module):
         seen = torch.nn.functional.adaptive_max_pool2d(seen, 1).flatten(1)
         return {"both": seen + self.names(names).sum(1), "picture": seen}
 """
+
+
+class OfFunction(torch.nn.Module):
+    """A network of one function, which takes the network itself and its inputs."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs):
+        return self.function(self, *inputs)
 
 
 def two(width: int = 6) -> torch.nn.Module:

@@ -7,23 +7,20 @@ from nnlite_conversion.export_errors import of_export
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.branches import export_with_branches
 from nnlite_conversion.pipeline.lowering.gradient_modes import ComputesDerivatives
+from unit.conversion.networks import OfFunction
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.process]
 
 X = torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
 
 
-class Network(torch.nn.Module):
-    """A network of one function, which takes itself and the input."""
+class Network(OfFunction):
+    """A network of one function, with what these functions use."""
 
     def __init__(self, function):
-        super().__init__()
-        self.function = function
+        super().__init__(function)
         self.layer = torch.nn.Linear(6, 6)
         self.register_buffer("mask", torch.tensor([1, 0, 1, 1, 0, 0], dtype=torch.bool))
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def nested(net, x):

@@ -8,22 +8,19 @@ from torch.nn import functional as F
 
 from nnlite_conversion.pipeline.verifying import integers
 from nnlite_conversion.pipeline.verifying.integers import Needs64Bits, integer_ranges
+from unit.conversion.networks import OfFunction
 
 WORDS = np.array([[0, 1, 1, 0]])
 FULL = (-(2**31), 2**31 - 1)
 
 
-class Net(nn.Module):
+class Net(OfFunction):
     """A network of one function, with an embedding and a table."""
 
     def __init__(self, function):
-        super().__init__()
-        self.function = function
+        super().__init__(function)
         self.embedding = nn.Embedding(37, 4)
         self.table = nn.Parameter(torch.rand(50, 4))
-
-    def forward(self, *inputs):
-        return self.function(self, *inputs)
 
 
 def ranges(function, *samples):

@@ -7,26 +7,23 @@ from torch.nn import functional as F
 from nnlite_conversion.pipeline.lowering import lower as lowering
 from nnlite_conversion.pipeline.lowering.branches import export_with_branches
 from nnlite_conversion.pipeline.lowering.known_values import KNOWN_VALUES
+from unit.conversion.networks import OfFunction
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.process]
 
 X = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
 
 
-class Network(torch.nn.Module):
-    """A network of one function, which takes itself and the input."""
+class Network(OfFunction):
+    """A network of one function, with what these functions use."""
 
     def __init__(self, function):
-        super().__init__()
-        self.function = function
+        super().__init__(function)
         self.register_buffer("mask", torch.tensor([1, 0, 1, 1, 0, 0, 1, 0], dtype=torch.bool))
         self.register_buffer("counts", torch.tensor([1, 2, 0, 3, 1, 1, 0, 2]))
         self.register_buffer("calls", torch.tensor(3))
         self.weight = torch.nn.Parameter(torch.linspace(-1, 1, 8))
         self.plain = torch.tensor([True] * 4 + [False] * 4)
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def by_masks(net, x):

@@ -14,20 +14,18 @@ from nnlite_conversion.outcome import Parity
 from nnlite_conversion.pipeline import causes
 from nnlite_conversion.pipeline.loading.load import Loaded
 from nnlite_conversion.pipeline.repeating import RANDOM, STATEFUL, why_outputs_vary
+from unit.conversion.networks import OfFunction
 from waiting import HANG_S
 
 pytestmark = pytest.mark.process
 
 
-class Network(torch.nn.Module):
+class Network(OfFunction):
     def __init__(self, function):
-        super().__init__()
-        self.function, self.seen = function, []
+        super().__init__(function)
+        self.seen = []
         self.layer, self.generator = Doubled(), np.random.default_rng()
         self.register_buffer("calls", torch.zeros(1))
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def drawn(network, x):
