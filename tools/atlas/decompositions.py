@@ -8,7 +8,7 @@ import argparse
 import io
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from fnmatch import fnmatchcase
 from typing import Any
@@ -29,10 +29,10 @@ Graph = list[Any]
 class Several(torch.nn.Module):  # type: ignore[misc]
     """Networks as one, each with its inputs, and with the outputs of all."""
 
-    def __init__(self, networks: Mapping[str, torch.nn.Module], inputs: Mapping[str, int]) -> None:
+    def __init__(self, networks: Iterable[torch.nn.Module], inputs: Iterable[int]) -> None:
         super().__init__()
-        self.networks = torch.nn.ModuleList(networks.values())
-        self.inputs = [*inputs.values()]
+        self.networks = torch.nn.ModuleList(networks)
+        self.inputs = [*inputs]
 
     def forward(self, *inputs: torch.Tensor) -> tuple[Any, ...]:
         left = iter(inputs)
@@ -65,10 +65,9 @@ def graph_of(cases: Sequence[Case], shortcuts: Sequence[Shortcut]) -> Graph:
     Raises:
         Exception: one of them cannot be exported or decomposed.
     """
-    networks = {case.name: network_of(case) for case in cases}
-    inputs = {case.name: inputs_of(case) for case in cases}
-    module = Several(networks, {name: len(each) for name, each in inputs.items()}).eval()
-    samples = tuple(each for several in inputs.values() for each in several)
+    inputs = [inputs_of(case) for case in cases]
+    module = Several(map(network_of, cases), map(len, inputs)).eval()
+    samples = tuple(each for several in inputs for each in several)
     fast_lowering.use(shortcuts)
     try:
         with torch.no_grad():

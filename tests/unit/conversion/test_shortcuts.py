@@ -11,7 +11,7 @@ from torch._export import utils as export_utils
 
 from atlas.case import Case, case
 from atlas.cases import CASES
-from atlas.decompositions import inputs_of, is_equal, network_of
+from atlas.decompositions import inputs_of, is_equal, main, network_of
 from atlas.writing import FILE, qualified
 from nnlite_conversion.pipeline.lowering import (
     aten_operators,
@@ -129,6 +129,12 @@ def test_operators_are_decomposed_as_torch_does(start, left_to_torch):
 def test_shared_memory_that_changes_is_left_to_torch(network, left_to_torch):
     assert is_equal([network])
     assert "may be shared" in left_to_torch[0]
+
+
+def test_a_command_compares_the_suite_and_names_what_can_be_verified(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["atlas.decompositions", "--all", "relu6*"])
+    assert main() == 0
+    assert capsys.readouterr().out.split() == ["hardtanh", "mul", "relu6"]
 
 
 def test_nodes_keep_the_origin_by_which_errors_name_their_line():
